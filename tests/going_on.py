@@ -1,6 +1,7 @@
 """SIMULATED upstreams that go on with an answer, each in its own form or in none, over HTTP. No language model.
 
-What is written is fixed, and told in tokens of three characters, so that chunks end within words, signs and blanks.
+What is written is fixed, and told in tokens of three bytes, so that chunks end within words, signs, blanks and
+characters: half of one is told as U+FFFD.
 """
 
 import json
@@ -12,7 +13,7 @@ from tfgrpo.records import JSON, ChatBody, GoesOn, Message, message_text
 from tfgrpo.testing import _body, _Receive, _respond, _Scope, _Send
 
 ASKED = "Write it all down."
-LONG = "".join(f"Nr. {number:03d}: é漢🙂\n " for number in range(60)) + "Ende."
+LONG = "".join(f"Nr. {number:04d}: é漢🙂\n " for number in range(60)) + "Ende."
 """What is written when that is asked."""
 _TEXTS = {ASKED: LONG, "Name the days": "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday."}
 _PIECE = 3
@@ -108,8 +109,8 @@ class Continuing:
         return "it ends with a blank" if goes_on and last["content"] != last["content"].rstrip() else ""
 
     def _cut(self, text: str, body: ChatBody) -> tuple[str, str]:
-        most = _PIECE * int(body.get("max_tokens", body.get("max_completion_tokens", 10_000)))
-        return text[:most], "stop" if len(text) <= most else "length"
+        most, written = _PIECE * int(body.get("max_tokens", body.get("max_completion_tokens", 10_000))), text.encode()
+        return written[:most].decode(errors="replace"), "stop" if len(written) <= most else "length"
 
 
 def _rest(asked: str, begun: str) -> str:
@@ -129,7 +130,7 @@ def _shown(body: ChatBody) -> str:
 
 
 def _usage(new: str) -> Mapping[str, Any]:
-    tokens = -(-len(new) // _PIECE)
+    tokens = -(-len(new.encode()) // _PIECE)
     return {"prompt_tokens": 7, "completion_tokens": tokens, "total_tokens": 7 + tokens}
 
 

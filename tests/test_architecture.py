@@ -48,8 +48,8 @@ ORDER: Mapping[str, tuple[str, ...]] = {
     ),
     "tasks/gym": ("__init__", "child", "verifier", "source"),
     "rollouts": (
-        "__init__", "redecided_rollouts", "request_vectors", "executor", "uncuttable", "ways_on", "bounded",
-        "environment", "acting", "agents", "group", "rewards", "on_ray",
+        "__init__", "redecided_rollouts", "request_vectors", "executor", "uncuttable", "chunk_answers", "ways_on",
+        "bounded", "environment", "acting", "agents", "group", "rewards", "on_ray",
     ),
     "rollouts/agents": (
         "agent", "command", "harbor", "function", "load", "session", "endpoint", "trajectory", "executor", "__init__",

@@ -23,9 +23,9 @@ BY_LLAMA_CPP: tuple[GoesOn, ...] = ("message", "apply-template")
 async def test_the_way_is_the_first_that_goes_on_and_a_resumed_run_asks_no_answer_anew(name: str) -> None:
     there, journal = upstream_named(name), MemoryJournal()
     async with upstream(there.app, journal=journal) as calling:
-        found = await with_way_on(calling, Backend(), "m", run="run_1")
+        found = await with_way_on(calling, Backend(), Frame("m"), run="run_1")
         asked, refused = len(there.requests), there.refused
-        assert await with_way_on(calling, Backend(), "m", run="run_1") == found
+        assert await with_way_on(calling, Backend(), Frame("m"), run="run_1") == found
     assert found.goes_on == UPSTREAMS[name][1]
     assert calling.usage.calls <= 2 * MOST_TRIED  # what is replayed counts again
     assert len(there.requests) - asked == there.refused - refused
@@ -38,7 +38,7 @@ async def test_what_a_server_is_known_for_is_tried_first() -> None:
     for kind, way in known:
         there = Continuing("message")  # whatever stands beside it
         async with upstream(there.app) as calling:
-            assert (await with_way_on(calling, Backend(kind), "m", run="")).goes_on == way
+            assert (await with_way_on(calling, Backend(kind), Frame("m"), run="")).goes_on == way
         assert len(there.requests) == 3
 
 
@@ -60,7 +60,7 @@ async def test_on_the_embedded_model_an_answer_in_chunks_has_the_words_of_the_wh
     with local.upstream("local", ONE_AFTER_THE_OTHER) as (url, model):
         frame = Frame(model, request=frame.request, temperature=0)
         async with Upstream(url) as calls:
-            seen = await with_way_on(calls, Backend("llama.cpp"), model, run="")
+            seen = await with_way_on(calls, Backend("llama.cpp"), frame, run="")
             assert seen.goes_on == "message"
             whole = await rollout_once(calls, frame, task, Prior(), backend=seen)
             for way in BY_LLAMA_CPP:

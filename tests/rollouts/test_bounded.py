@@ -81,7 +81,7 @@ async def test_where_it_goes_on_from_its_own_message_or_is_told_its_work() -> No
 async def test_a_rollout_is_whole_by_each_way_that_was_found(name: str) -> None:
     there, journal = upstream_named(name), MemoryJournal()
     async with upstream(there.app, journal=journal) as calling:
-        backend = await with_way_on(calling, Backend(), "m", run="run_1")
+        backend = await with_way_on(calling, Backend(), Frame("m"), run="run_1")
         plain = ChatExecutor(calling, Frame("m"), backend, run="run_1", stage="rollout", seed=0)
         of = BoundedExecutor(plain, Bounds(100, 40, 40), lambda: None)
         made = await of(Task(ASKED), Prior(), 0, 0)
@@ -89,7 +89,7 @@ async def test_a_rollout_is_whole_by_each_way_that_was_found(name: str) -> None:
         again = await of(Task(ASKED), Prior(), 0, 0)
     assert (made.text, made.finish_reason, made.error) == (LONG, "stop", None)
     assert made.usage.calls == len(there.chunks) > 3
-    least = -(-len(LONG) // 3)
+    least = -(-len(LONG.encode()) // 3)
     assert least <= made.usage.completion_tokens <= least + made.usage.calls  # those that end within a token
     assert {body["max_tokens"] for body in there.chunks} == {100, 60}
     assert (again, len(there.requests), there.refused) == (made, asked, refused)
@@ -98,12 +98,21 @@ async def test_a_rollout_is_whole_by_each_way_that_was_found(name: str) -> None:
     assert all(body["seed"] == there.chunks[0]["seed"] for body in by_text)
 
 
+async def test_what_was_reasoned_out_of_sight_is_not_gone_on_with_though_the_probe_saw_a_way() -> None:
+    there = Continuing("message", reasons=True)
+    async with upstream(there.app) as calling:
+        plain = ChatExecutor(calling, Frame("m"), Backend(goes_on="message"), run="", stage="rollout", seed=0)
+        made = await BoundedExecutor(plain, Bounds(100, 40, 40), lambda: None)(Task(ASKED), Prior(), 0, 0)
+    assert (made.text, made.finish_reason) == (LONG, "stop")
+    assert ["<work>" in str(body) for body in there.chunks] == [False, *[True] * (len(there.chunks) - 1)]
+
+
 async def test_a_further_chunk_that_adds_nothing_is_the_last_one() -> None:
     there = Continuing("message", empty=True)
     async with upstream(there.app) as calling:
         plain = ChatExecutor(calling, Frame("m"), Backend(goes_on="message"), run="", stage="rollout", seed=0)
         made = await BoundedExecutor(plain, Bounds(100, 40, 40), lambda: None)(Task(ASKED), Prior(), 0, 0)
-    assert (made.text, made.finish_reason, made.error) == (LONG[:300], "length", None)
+    assert (made.text, made.finish_reason, made.error) == (LONG.encode()[:300].decode(errors="ignore"), "length", None)
     assert made.usage.calls == 2
 
 

@@ -85,6 +85,17 @@ async def test_an_answer_is_whole_by_each_way_that_was_probed(front: Serve, shel
     assert json.loads(call.response)["usage"] == said["usage"]
 
 
+async def test_what_was_reasoned_out_of_sight_is_given_as_text(front: Serve, shelf: Shelf) -> None:
+    there = Continuing("message", reasons=True)
+    with serving(there.app) as url:
+        with Store(file_of(shelf)) as store:
+            store.add_probe(backend_key(url), MODEL, Backend(goes_on="message"))
+        proxy = await front(url.removesuffix("/v1"), bounded="100:40:40")
+        sent = await proxy.chat({"model": MODEL, "messages": [{"role": "user", "content": LONG_ASKED}]})
+    assert sent.json()["choices"][0]["message"]["content"] == LONG
+    assert sent.headers[BOUNDED] == f"{len(there.chunks)}; text"
+
+
 async def test_a_template_that_is_gone_is_the_answer_and_one_that_is_none_a_clear_error(
     front: Serve, shelf: Shelf
 ) -> None:

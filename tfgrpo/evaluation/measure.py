@@ -98,7 +98,7 @@ async def _compared(
     if wanted.settings.bounded:
         from ..probe.goes_on import with_way_on
 
-        backend = await with_way_on(upstream, backend, wanted.frame.model, run=run.id)
+        backend = await with_way_on(upstream, backend, wanted.frame, run=run.id)
     store.add_probe(upstream.key, wanted.frame.model, backend)
     prior, moved = await fitted(wanted.prior, upstream, backend, wanted.frame.model, run=run.id)
     if moved:

@@ -214,7 +214,7 @@ async def _probed(upstream: Upstream, plan: Plan, run: Run) -> Backend:
         return backend
     from ..probe.goes_on import with_way_on
 
-    return await with_way_on(upstream, backend, plan.frame.model, run=run.id)
+    return await with_way_on(upstream, backend, plan.frame, run=run.id)
 
 
 @asynccontextmanager

@@ -51,8 +51,8 @@ async def capabilities(upstream: Upstream, model: str) -> Capabilities:
     backend = await probe(upstream, model, run="")
     if backend.logprobs and not backend.alternatives:
         backend = replace(backend, alternatives=await listed_at_most(upstream, backend, model, run=""))
-    backend = await with_way_on(upstream, backend, model, run="")
     frame = Frame(model, temperature=1.0)
+    backend = await with_way_on(upstream, backend, frame, run="")
 
     async def ask(seed: int, **more: JSON) -> Reply | None:
         body = {

@@ -15,19 +15,9 @@ from ..hashing import content_id
 from ..model.upstream import Upstream
 from ..records import Backend, CallKey, ChatBody, Frame, GoesOn, Message, Reply
 from ..rollouts.bounded import answer_to
-from ..rollouts.executor import sampling
-from ..rollouts.ways_on import (
-    AS_TEXT,
-    CHAT,
-    COMPLETIONS,
-    WAYS_ON,
-    ChunkRequest,
-    ChunkSaid,
-    added,
-    reasoned,
-    steps_on,
-    way_on,
-)
+from ..rollouts.chunk_answers import ChunkSaid, reasoned
+from ..rollouts.executor import LIMITS, sampling
+from ..rollouts.ways_on import AS_TEXT, CHAT, COMPLETIONS, WAYS_ON, ChunkRequest, added, steps_on, way_on
 from .backend import SHORT
 
 _QUESTION: Message = {"role": "user", "content": "Name the days of the week."}
@@ -45,8 +35,9 @@ def tried(
 ) -> Generator[ChunkRequest, Any, GoesOn]:
     """The requests, each answered by its `ChunkSaid`, None where it is refused, an aside by its JSON; the way found.
 
-    `body` is a request without messages. `first`: an answer of the model that is there already; it says whether the
-    model reasons out of sight, and then nothing is tried: what it writes is not what it would go on from. Pure.
+    `body` is a request whose messages do not matter. `first`: an answer of the model that is there already; it says
+    whether the model reasons out of sight, and then nothing is tried: what it writes is not what it would go on from.
+    Pure.
     """
     said = first or (yield ChunkRequest(CHAT, {**body, "messages": [_QUESTION]}))
     if said is None or said.reasoned or not said.text:
@@ -70,10 +61,14 @@ def _goes_on(body: ChatBody, backend: Backend) -> Generator[ChunkRequest, Any, b
     return True
 
 
-async def with_way_on(upstream: Upstream, backend: Backend, model: str, *, run: str) -> Backend:
-    """The backend with how it goes on with an answer; journalled as the probe is. Raises UpstreamError."""
-    frame = Frame(model, temperature=0.0)
-    steps = tried({"model": model, "max_tokens": SHORT, **sampling(frame, backend, seed=1)}, backend)
+async def with_way_on(upstream: Upstream, backend: Backend, frame: Frame, *, run: str) -> Backend:
+    """The backend with how it goes on with an answer to such requests; journalled as the probe is.
+
+    Raises UpstreamError.
+    """
+    asked = {name: value for name, value in frame.request.items() if name not in LIMITS}
+    cold = sampling(replace(frame, temperature=0.0), backend, seed=1)
+    steps = tried({"model": frame.model, **asked, **cold, "max_tokens": SHORT}, backend)
     told = None
     while True:
         try:

@@ -16,11 +16,12 @@ from ..errors import InputError, ModelError, UpstreamError
 from ..hashing import derive_seed
 from ..model.tokenizer import Tokenizer
 from ..model.upstream import Model, Upstream, reply_route
-from ..records import JSON, CallKey, ChatBody, Prior, Reply, Rollout, Task
+from ..records import JSON, Backend, CallKey, ChatBody, Prior, Reply, Rollout, Task
 from ..surfaces.chat import with_prior
 from ..surfaces.surface import question
+from .chunk_answers import in_whole, read_completion, reasoned
 from .executor import LIMITS, ChatExecutor, longest, manner_for, request_body
-from .ways_on import CHAT, COMPLETIONS, ChunkRequest, added, read_completion, steps_on
+from .ways_on import CHAT, COMPLETIONS, ChunkRequest, added, steps_on, unless_reasoned
 
 HEAD = 100
 """Tokens of the answer's beginning that every chunk is given."""
@@ -102,12 +103,12 @@ class BoundedExecutor:
             raise InputError(f"{task.id} has no message of a user, which a chunk could be given again")
         included = tuple(experience.id for experience in prior.experiences)
         made = Rollout(task, step, sample, prior.id, included, tuple(body["messages"]))
-        chunks, left = self._bounds.most(longest(of.frame))
+        (chunks, left), backend = self._bounds.most(longest(of.frame)), of.backend
         for chunk in range(chunks):
             room, spent = min(self._bounds.room(chunk), left), made.usage.completion_tokens
             had = len(made.text)
             try:
-                made = await self._chunk(made, body, replace(key, retry=chunk), room)
+                made, backend = await self._chunk(made, body, replace(key, retry=chunk), room, backend)
             except UpstreamError:
                 raise
             except ModelError as error:
@@ -121,17 +122,20 @@ class BoundedExecutor:
                 break  # asked the same again, it would add as little
         return replace(made, messages=(*made.messages, {"role": "assistant", "content": made.text}))
 
-    async def _chunk(self, made: Rollout, body: ChatBody, key: CallKey, room: int) -> Rollout:
-        """The rollout with one more chunk, of so many tokens at most."""
-        backend, work = self._plain.backend, ""
+    async def _chunk(
+        self, made: Rollout, body: ChatBody, key: CallKey, room: int, backend: Backend
+    ) -> tuple[Rollout, Backend]:
+        """The rollout with one more chunk, of so many tokens at most, and how the next one goes on."""
+        work = ""
         asked = {**{name: value for name, value in body.items() if name not in LIMITS}, "max_tokens": room}
         if key.retry:
             work = carried(made.text, self._bounds, self._count(made))
             reply = await _replied(self._plain.model, steps_on(asked, work, backend, made.text), key)
         else:
             reply = await self._plain.model(asked, key)
-        text = made.text + added(reply.text, work, backend)
-        return replace(made, text=text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
+        text = made.text + added(in_whole(reply.text, reply.finish_reason), work, backend)
+        made = replace(made, text=text, finish_reason=reply.finish_reason, usage=made.usage + reply.usage)
+        return made, unless_reasoned(backend, reasoned=reasoned(reply.message))
 
     def _count(self, made: Rollout) -> Callable[[str], int]:
         """How to count tokens: by the tokenizer, else by what the answer's characters have taken so far."""

@@ -4,15 +4,13 @@ One table of ways. What is sent is said in steps (`ChunkRequest`), so that a run
 the same way, each with its own means of sending. No I/O.
 """
 
-import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ..errors import ModelError
-from ..model.replies import loaded, parse_reply
 from ..prompts import template
-from ..records import JSON, Backend, ChatBody, GoesOn, Message, Reply, Usage, message_text
+from ..records import JSON, Backend, ChatBody, GoesOn, Message, message_text
 
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
 _ASSISTANT: Message = {"role": "assistant"}
@@ -83,22 +81,9 @@ class ChunkRequest(NamedTuple):
         return self.route not in (CHAT, COMPLETIONS)
 
 
-class ChunkSaid(NamedTuple):
-    """What the answer to one chunk's request says."""
-
-    text: str | None
-    finish_reason: str
-    usage: Usage | None = None
-    """None: the upstream counts none."""
-    reasoned: bool = False
-    """It reasoned out of sight, so that its text is not all that it wrote."""
-    biased: bool = False
-    """A prior was added on the way, to the request for a chat completion."""
-
-
-def reasoned(message: Mapping[str, JSON]) -> bool:
-    """Whether a message tells of reasoning beside its text."""
-    return any(message.get(name) for name in ("reasoning_content", "reasoning"))
+def unless_reasoned(backend: Backend, *, reasoned: bool) -> Backend:
+    """The backend, which is not gone on with where it reasoned out of sight: its text is not all that it wrote."""
+    return replace(backend, goes_on=AS_TEXT) if reasoned else backend
 
 
 # How a chunk is asked for
@@ -188,29 +173,3 @@ def added(said: str, work: str, backend: Backend) -> str:
     begun = next((given for given in (work, work.rstrip(), work.strip()) if given and said.startswith(given)), "")
     new = said[len(begun) :]
     return new.removeprefix(work[len(_sent(work, backend)) :]) if begun != work and _drops_blanks(backend) else new
-
-
-def chunk_said(completion: JSON) -> ChunkSaid:
-    """What a chat completion says; raises LookupError, TypeError or AttributeError for what is none."""
-    choice, used = completion["choices"][0], completion.get("usage")
-    text, usage = choice["message"].get("content"), None
-    if used:
-        usage = Usage(1, used["prompt_tokens"], used["completion_tokens"])
-    text = text if isinstance(text, str) else None
-    return ChunkSaid(text, str(choice["finish_reason"]), usage, reasoned(choice["message"]))
-
-
-def as_chat(completion: JSON) -> dict[str, JSON]:
-    """A completion of a text in the form of a chat completion; raises LookupError or TypeError for what is none."""
-    choice = completion["choices"][0]
-    message = {**_ASSISTANT, "content": choice["text"]}
-    chosen = {"index": 0, "message": message, "finish_reason": choice.get("finish_reason")}
-    return {**completion, "object": "chat.completion", "choices": [chosen]}
-
-
-def read_completion(response: str) -> Reply:
-    """The JSON text of a completion of a text as a Reply; raises ModelError for what is none."""
-    try:
-        return parse_reply(json.dumps(as_chat(loaded(response))))
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
-        raise ModelError("not a completion of a text") from error

@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import ModelError
 from ..records import Backend, ChatBody, Usage
 from ..rollouts.bounded import NO_TEXT, Bounds, carried
-from ..rollouts.ways_on import CHAT, ChunkRequest, ChunkSaid, added, steps_on, way_on
+from ..rollouts.chunk_answers import ChunkSaid, in_whole
+from ..rollouts.ways_on import CHAT, ChunkRequest, added, steps_on, way_on
 from ..surfaces.chat import token_estimate
 
 CHUNKS_SAY = ("max_tokens", "max_completion_tokens")
@@ -60,7 +61,8 @@ def written_in_chunks(
         said = yield asked
         if said.text is None or not (said.text or chunk or said.finish_reason != "length"):
             raise ModelError(NO_TEXT)
-        new = added(said.text, work, backend) if backend else said.text
+        new = in_whole(said.text, said.finish_reason)
+        new = added(new, work, backend) if backend else new
         text += new
         usage += said.usage or Usage(1)
         spent += (said.usage.completion_tokens if said.usage else 0) or room

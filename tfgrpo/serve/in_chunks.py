@@ -18,8 +18,9 @@ from ..probe.backend import SHORT
 from ..probe.goes_on import tried
 from ..records import Backend, ChatBody, Message
 from ..rollouts.bounded import bounds_of
+from ..rollouts.chunk_answers import ChunkSaid, as_chat, chunk_said
 from ..rollouts.uncuttable import refuse_uncuttable
-from ..rollouts.ways_on import AS_TEXT, CHAT, ChunkRequest, ChunkSaid, as_chat, chunk_said
+from ..rollouts.ways_on import CHAT, ChunkRequest, unless_reasoned
 from ..settings import Settings
 from ..surfaces.http import NO_PRIOR, PRIOR_HEADER
 from .chunk_steps import CHUNKS_SAY, WholeAnswer, limit_name, written_in_chunks
@@ -33,8 +34,6 @@ _OF_SDK = {"extra_headers": "headers", "extra_query": "params", "timeout": "time
 """Arguments of the SDK's methods that are no part of a request, and what they are called as options of one."""
 _OF_CHATS = ("model", "messages")
 """Arguments that a chat completion has in any case; the SDK is given all others as they are."""
-_OF_TRIALS = ("model", "chat_template", "chat_template_kwargs", "reasoning_effort")
-"""Fields of a request that trying how a model goes on takes over."""
 _Ways: TypeAlias = dict[tuple[str, bool], Backend]
 """How models go on, by their names and whether a prior is added to what they are asked."""
 _known: "WeakKeyDictionary[Any, _Ways]" = WeakKeyDictionary()
@@ -94,14 +93,14 @@ def _found(fields: ChatBody, first: ChunkSaid, ways: _Ways) -> Generator[ChunkRe
     """How the model goes on: as its server is known for, else as is tried; not at all where it reasons out of sight."""
     place = fields["model"], first.biased
     if first.reasoned:
-        return Backend(goes_on=AS_TEXT)
+        return unless_reasoned(Backend(), reasoned=True)
     if place not in ways:
         listed = yield ChunkRequest(_MODELS, {})
         owner = next((one.owned_by for one in listed or () if one.id == fields["model"]), "")
         kind: Any = _OWNERS.get(owner, "other")
         backend = Backend(kind)
         if kind == "other":
-            asked = {name: fields[name] for name in _OF_TRIALS if name in fields}
+            asked = {name: value for name, value in fields.items() if name not in CHUNKS_SAY}
             cold = {"temperature": 0.0} if "temperature" in fields else {}  # some models refuse it
             body = {**asked, **cold, limit_name(fields): SHORT}
             trials = tried(body, backend, first=first, templates=not first.biased)

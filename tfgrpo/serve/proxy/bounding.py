@@ -13,7 +13,8 @@ from ...errors import ModelError
 from ...http1.answers import UpstreamAnswer
 from ...records import JSON, Backend, ChatBody
 from ...rollouts.bounded import NO_TEXT, Bounds, bounds_of
-from ...rollouts.ways_on import CHAT, COMPLETIONS, ChunkRequest, ChunkSaid, as_chat, chunk_said, way_on
+from ...rollouts.chunk_answers import ChunkSaid, as_chat, chunk_said
+from ...rollouts.ways_on import CHAT, COMPLETIONS, ChunkRequest, unless_reasoned
 from ...surfaces.http import STANDARD, Codec
 from ..chunk_steps import written_in_chunks
 from ..unpacking import unpacked
@@ -32,7 +33,7 @@ class Chunks:
 
     def __init__(self, request: ChatBody, codec: Codec, bounds: Bounds, backend: Backend, most: int | None) -> None:
         """`most`: tokens that the caller wants at most."""
-        self._codec, self._way = codec, way_on(backend)
+        self._codec, self._way = codec, ""
         self._steps = written_in_chunks(bounds, request, partial(_known, backend), most)
         self._asked = next(self._steps)
         self._usage: JSON = {}
@@ -54,7 +55,7 @@ class Chunks:
     @property
     def told(self) -> str:
         """What the caller is told of them: how many there are, and by which way the answer went on."""
-        return f"{self._took}; {self._way}" if self._took > 1 else str(self._took)
+        return f"{self._took}; {self._way}" if self._way else str(self._took)
 
     @property
     def counted(self) -> bytes:
@@ -102,6 +103,7 @@ class Chunks:
             self._asked = self._steps.send(said)
         except StopIteration as done:
             whole, (choice, *_) = done.value, self._first["choices"]
+            self._way = whole.way
             message = {**choice["message"], "content": whole.text}
             chosen = {**choice, "message": message, "finish_reason": whole.finish_reason}
             told = {**self._first, "choices": [chosen], "usage": self._usage}
@@ -111,10 +113,10 @@ class Chunks:
         return None
 
 
-def _known(backend: Backend, _: ChunkSaid) -> Generator[ChunkRequest, Any, Backend]:
+def _known(backend: Backend, first: ChunkSaid) -> Generator[ChunkRequest, Any, Backend]:
     """What serves the model, of which nothing need be asked."""
     yield from ()
-    return backend
+    return unless_reasoned(backend, reasoned=first.reasoned)
 
 
 def _json(content: bytes) -> JSON:
