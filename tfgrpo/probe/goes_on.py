@@ -1,7 +1,7 @@
 """How an upstream goes on with an answer that it is given the beginning of: tried way by way, until one does.
 
 The answer so far ends within a word. Who goes on ends the word, with no blank before it; who answers anew begins anew.
-It is longer than the new text may be, so that an upstream that says it again and goes on (llama.cpp, Mistral) is told
+It is longer than the new text may be, so that an upstream that says it again and goes on (llama.cpp) is told
 from a model that answers anew with the same words: that one gets no farther than where it began. What stays open:
 whether a model goes on by itself, in a turn of its own; then it goes on all the same.
 """
