@@ -23,7 +23,7 @@ from tfgrpo.errors import BudgetEnded
 from tfgrpo.experiences.distil import Distiller
 from tfgrpo.experiences.transitions import explored
 from tfgrpo.experiences.variants import as_prior
-from tfgrpo.learning.hindsight import in_hindsight
+from tfgrpo.learning.hindsight import Seen, in_hindsight
 from tfgrpo.observer import Silent
 from tfgrpo.records import Frame, Prior, Task
 from tfgrpo.rollouts.acting import EnvironmentExecutor, actions_of
@@ -79,10 +79,11 @@ async def measured(asked: argparse.Namespace) -> None:
         seen = (
             await explored(exploring, tasks[: 2 * asked.tasks], states=1, alternatives=asked.alternatives)
         ).transitions
-        taught = [one for one in seen if one.task.id in teach]
-        others = [one for one in seen if one.task.id not in teach]
+        taught = Seen(tasks[: asked.tasks], [one for one in seen if one.task.id in teach])
+        others = Seen(tasks[asked.tasks : 2 * asked.tasks], [one for one in seen if one.task.id not in teach])
         found = await in_hindsight(exploring, distiller, taught, others, Silent())
-        print(f"{len(taught)} and {len(others)} transitions", *(one.line() for one in found), sep="\n", flush=True)
+        print("{} and {} transitions".format(*(len(part.transitions) for part in (taught, others))))
+        print(*(one.line() for one in found), sep="\n", flush=True)
         print("at random {:.0%} solved, {:.0%} by the first action".format(*at_random(world, judge)))
         judging = acting("judged", 0.0)
         frozen = await earned(judging, judge, Prior())

@@ -10,7 +10,7 @@ from tfgrpo.experiences.told_in_hindsight import as_tasks, balanced
 from tfgrpo.experiences.transitions import Transition
 from tfgrpo.experiences.variants import as_prior
 from tfgrpo.learning.earned import reward_gained
-from tfgrpo.learning.hindsight import EXAMPLES, Hindsight, in_hindsight
+from tfgrpo.learning.hindsight import EXAMPLES, Hindsight, Seen, in_hindsight
 from tfgrpo.observer import Silent
 from tfgrpo.records import Backend, ChatBody, Frame, Task, message_text
 from tfgrpo.rollouts.acting import EnvironmentExecutor
@@ -59,10 +59,11 @@ async def examined(
     executor = EnvironmentExecutor(plain, PANEL.make, 1)
     asked = distiller(Recorded(simulated(tell)), Settings(distiller_retries=0))
     teach, measure = (
-        [one if named else replace(one, task=replace(one.task, input="An order for the panel.")) for one in seen(part)]
+        part if named else [replace(task, input="An order for the panel.") for task in part]
         for part in (TEACH, MEASURE)
     )
-    return await in_hindsight(executor, asked, teach, measure, Silent()), executor
+    found = await in_hindsight(executor, asked, Seen(teach, seen(teach)), Seen(measure, seen(measure)), Silent())
+    return found, executor
 
 
 async def test_what_was_seen_is_told_as_a_task_and_kept_where_the_model_acts_by_it() -> None:
@@ -71,7 +72,7 @@ async def test_what_was_seen_is_told_as_a_task_and_kept_where_the_model_acts_by_
         ("6 actions", ", draw 1"),
         ("6 actions", ", draw 2"),
         ("12 actions", ", draw 3"),
-        ("4 nearest of 20 actions", ""),
+        ("4 nearest of 20 examples", ""),
     )
     assert {one.variant.source for one in found} == {f"{size} told in hindsight{draw}" for size, draw in sizes}
     for one in found:
@@ -96,6 +97,8 @@ async def test_a_task_that_names_an_end_tells_it_and_the_distiller_is_not_asked(
     ids = {task.id: task.prompt for task in TEACH}
     for example in found[0].variant.demonstrations:
         assert str(example.input).startswith(ids[str(example.task)]), "hidden from its own task"
+    pool = next(one.variant for one in found if one.variant.nearest)
+    assert {example.task for example in pool.demonstrations} == {*ids}, "each end by every task that names it"
 
 
 async def test_a_task_without_its_end_is_dropped_and_examples_that_show_nothing_are_not_kept() -> None:

@@ -1,7 +1,7 @@
 """Transitions told in hindsight: as the tasks that they would have done.
 
 As in Hindsight Experience Replay (arXiv 1707.01495), without weights. A small model acts by an example only where it
-looks like its own task (`docs/neighbours.md`), so each end that was seen is told by a task of those at hand that names
+looks like its own task (`docs/neighbours.md`), so each end that was seen is told by tasks of those at hand that name
 it, and where none does by the distiller, in the form of the tasks. One that leaves out what came with the action, or
 says the end again, is no such task, and is dropped.
 """
@@ -35,15 +35,19 @@ def balanced(transitions: Iterable[Transition], most: int) -> list[Transition]:
 
 
 async def as_tasks(
-    distiller: Distiller, tasks: Sequence[Task], transitions: Sequence[Transition]
+    distiller: Distiller, tasks: Sequence[Task], transitions: Sequence[Transition], each: int = 1
 ) -> list[tuple[Transition, Task]]:
-    """Transitions, each with the task that it would have done; those left out of which none could be told."""
+    """Transitions, each with the tasks that it would have done, the first of each before the second ones.
+
+    At most `each` of the tasks at hand name its end, or the distiller tells one; those of which none can are left out.
+    """
     spoken = _spoken(tasks, transitions)
-    named = [_named(one, tasks, spoken) for one in transitions]
-    rest = [one for one, task in zip(transitions, named, strict=True) if not task]
+    naming = [_naming(one, tasks, spoken)[:each] for one in transitions]
+    rest = [one for one, named in zip(transitions, naming, strict=True) if not named]
     told = iter(await concurrently(_told(distiller, tasks, one, spoken) for one in rest))
-    found = [task or next(told) for task in named]
-    return [(one, task) for one, task in zip(transitions, found, strict=True) if task]
+    found: list[list[Task | None]] = [[*named] or [next(told)] for named in naming]
+    turns = (zip(transitions, turn, strict=True) for turn in zip_longest(*found))
+    return [(one, task) for one, task in chain.from_iterable(turns) if task]
 
 
 def _spoken(tasks: Sequence[Task], transitions: Sequence[Transition]) -> Set[str]:
@@ -54,14 +58,14 @@ def _spoken(tasks: Sequence[Task], transitions: Sequence[Transition]) -> Set[str
     return {word for word in chain(*said) if all(any(word not in text for text in texts) for texts in looked_at)}
 
 
-def _named(one: Transition, tasks: Sequence[Task], spoken: Set[str]) -> Task | None:
-    """The task that one would have done, of those that name what came with the action: the one that says most of the
-    end; None where none does."""
+def _naming(one: Transition, tasks: Sequence[Task], spoken: Set[str]) -> list[Task]:
+    """The tasks that one would have done, of those that name what came with the action, what says most of the end
+    first."""
     if not spoken & {*word_changes(one.before, one.after)[0]}:
-        return None
-    ends = {*words(one.after)}
-    naming = [task for task in tasks if _says(one, {*words(task.prompt)}, spoken)]
-    return max(naming, key=lambda task: (len(ends & {*words(task.prompt)}), task.id), default=None)
+        return []
+    ends, said = {*words(one.after)}, {task.id: {*words(task.prompt)} for task in tasks}
+    naming = [task for task in tasks if _says(one, said[task.id], spoken)]
+    return sorted(naming, key=lambda task: (-len(ends & said[task.id]), derive_seed("named", one.before, task.id)))
 
 
 def _says(one: Transition, said: Set[str], spoken: Set[str]) -> bool:

@@ -27,7 +27,7 @@ from ..rollouts.acting import EnvironmentExecutor
 from ..settings import Settings
 from ..text import counted
 from .earned import ACTED, Acting, reward_gained
-from .hindsight import Hindsight, in_hindsight
+from .hindsight import Hindsight, Seen, in_hindsight
 
 if TYPE_CHECKING:
     from ..rollouts.executor import Executor
@@ -153,7 +153,8 @@ async def explore(
     Raises InputError as the environment does, and UpstreamError when no call can succeed.
     """
     watching = observer or Silent()
-    parts = [{task.id for task in part} for part in dealt_parts(tasks, settings.seed)]
+    dealt = dealt_parts(tasks, settings.seed)
+    parts = [{task.id for task in part} for part in dealt]
     watching.stage("explore", len(tasks))
     seen = await explored(executor, tasks, states=states, alternatives=alternatives)
     if not seen.transitions:
@@ -173,13 +174,12 @@ async def explore(
     if (kept or shown) and judge:
         watching.stage("judge", 2 * len(judge) * min(settings.group_size, _JUDGED))
         together = await agreement_gained(predicting, judge, kept, settings, shown, landed=watching.landed)
-    hindsight = await in_hindsight(executor, distiller, teach, measure, watching)
+    hindsight = await in_hindsight(executor, distiller, Seen(dealt[0], teach), Seen(dealt[1], measure), watching)
     all_of_it = Exploration(seen, texts, actions, found, kept, shown, together, dropped, hindsight=hindsight)
     if not seen.rewards or all_of_it.shown_acting == Prior():
         return all_of_it
-    last = [task for task in tasks if task.id in parts[2]]
-    watching.stage("act", 2 * len(last) * ACTED)
-    return replace(all_of_it, acting=await reward_gained(executor, last, all_of_it.shown_acting))
+    watching.stage("act", 2 * len(dealt[2]) * ACTED)
+    return replace(all_of_it, acting=await reward_gained(executor, dealt[2], all_of_it.shown_acting))
 
 
 async def agreement_gained(

@@ -9,6 +9,7 @@ of each action, a set of several, and the nearest ones to each request are measu
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,21 @@ EXAMPLES = 12
 """Shown to a request at most."""
 _NEAREST = 4
 """Shown to a request where those that are nearest to it are chosen."""
-_TOLD, _SETS = 48, 2
-"""Actions that are told in hindsight at most, and sets of one of each action that are made of them at most."""
+_TOLD, _EACH, _SETS = 48, 4, 2
+"""Actions that are told in hindsight at most, each by so many tasks, and sets of one of each action made of them."""
 _HELD = 24
 """Actions at which they are measured at most, each done so often with them and without."""
 _DONE = 3
 _MISTAKEN = 0.05
 """How often examples that change nothing may seem to, one way or the other."""
+
+
+class Seen(NamedTuple):
+    """A part of what was explored."""
+
+    tasks: Sequence[Task]
+    """All of the part: what was seen at several is a transition of one of them."""
+    transitions: Sequence[Transition]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +75,18 @@ class Hindsight:
 async def in_hindsight(
     executor: EnvironmentExecutor,
     distiller: Distiller,
-    teach: Sequence[Transition],
-    measure: Sequence[Transition],
+    teach: Seen,
+    measure: Seen,
     watching: Observer,
 ) -> tuple[Hindsight, ...]:
     """Ways to show examples from the transitions that teach, measured at others, the best first; none without examples.
 
     Raises UpstreamError."""
-    told = await as_tasks(distiller, _tasks(teach), balanced(teach, _TOLD))
+    told = await as_tasks(distiller, teach.tasks, balanced(teach.transitions, _TOLD), _EACH)
     ways = _ways([Demonstration(request(executor, task, one.before), one.action, task.id) for one, task in told])
     if not ways:
         return ()
-    held = await as_tasks(distiller, _tasks(measure), balanced(measure, _HELD))
+    held = await as_tasks(distiller, measure.tasks, balanced(measure.transitions, _HELD))
     shown = [Prior(), *(as_prior(way) for way in ways)]
     watching.stage("hindsight", _DONE * len(shown) * len(held))
     done = await concurrently(_agreement(executor, one, task, shown, watching) for one, task in held)
@@ -105,7 +114,7 @@ def _ways(examples: Sequence[Demonstration]) -> list[Variant]:
         for draw, one in enumerate(sets, 1)
     ]
     if len(examples) > max(map(len, sets), default=0):
-        told = f"{_NEAREST} nearest of {counted(len(examples), 'action')} told in hindsight"
+        told = f"{_NEAREST} nearest of {counted(len(examples), 'example')} told in hindsight"
         ways.append(Variant(None, tuple(examples), _NEAREST, told))
     return ways
 
@@ -113,10 +122,6 @@ def _ways(examples: Sequence[Demonstration]) -> list[Variant]:
 def _worth(way: Variant, gains: NDArray[np.float64], looks: int) -> Hindsight:
     wide = paired_difference(gains, 1 - _MISTAKEN / looks)
     return Hindsight(way, paired_difference(gains), kept=not wide.few and wide.low > 0)
-
-
-def _tasks(transitions: Sequence[Transition]) -> list[Task]:
-    return [*{one.task.id: one.task for one in transitions}.values()]
 
 
 def request(executor: EnvironmentExecutor, task: Task, before: str) -> str:
