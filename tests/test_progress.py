@@ -55,6 +55,20 @@ def test_the_time_left_is_told_once_enough_is_done_to_tell_it(capsys: pytest.Cap
     assert told == [False] * 15 + [True] * 2
 
 
+def test_on_a_terminal_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    told = []
+    for done in (15, 16):
+        with Display(lambda: SPENT) as display:
+            display.stage("learn", 240)
+            for number in range(done):
+                monkeypatch.setattr(display._bar, "get_time", lambda now=number: 100.0 + now)
+                display.landed(rollout(1.0))
+        told.append(click.unstyle(capsys.readouterr().err).split("·")[-1])
+    assert ["-:--:--" in line for line in told] == [True, False]
+
+
 def test_groups_that_are_distilled_count_too(capsys: pytest.CaptureFixture[str]) -> None:
     with Display(lambda: SPENT) as display:
         display.stage("learn", 1, groups=1)

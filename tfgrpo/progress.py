@@ -9,7 +9,7 @@ from typing import Any, Self
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.console import Group as RichGroup
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from .observer import StepSummary
@@ -39,11 +39,25 @@ class _Fitting:
         yield self._one if needed <= options.max_width else self._several
 
 
+def _is_enough(finished: float, total: float) -> bool:
+    """Whether so many of all that are to be done tell how long the others take."""
+    return finished >= min(_FEWEST, total / 4)
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, once enough is done to tell it."""
+
+    def render(self, task: Task) -> Text:
+        """It, or the sign that it is not known."""
+        known = task.total is None or _is_enough(task.completed, task.total)
+        return super().render(task) if known else Text("-:--:--", style="progress.remaining")
+
+
 class _Bar(Progress):
     """A bar with the figures beside it, or below it where the terminal is too narrow for both: none is cut off."""
 
     _how_far = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
-    _left = (TimeRemainingColumn(), TextColumn("left"))
+    _left = (_TimeLeft(), TextColumn("left"))
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The tasks as they stand."""
@@ -132,7 +146,7 @@ class Display:
         if self._bar.disable and now - self._printed >= (_CELL_SECONDS if self._cell else _PLAIN_SECONDS):
             self._printed = now
             left = (now - self._started) / finished * (total - finished)
-            told = f", about {left:.0f} s left" if finished >= min(_FEWEST, total / 4) else ""
+            told = f", about {left:.0f} s left" if _is_enough(finished, total) else ""
             self._print(f"{self._name}: {self._done}/{self._rollouts} rollouts, {self._figures()}{told}")
 
     def _print(self, line: str) -> None:

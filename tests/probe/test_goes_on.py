@@ -42,11 +42,14 @@ async def test_what_a_server_is_known_for_is_tried_first() -> None:
         assert len(there.requests) == 3
 
 
-def test_what_was_tried_stays_known_where_it_was_not_looked_at(tmp_path: Path) -> None:
+def test_what_was_tried_stays_known_where_it_was_not_looked_at_unless_other_software_came(tmp_path: Path) -> None:
     with Store(tmp_path / "t.db") as store:
         for found in (Backend(), Backend(goes_on="prefix"), Backend(context=9), Backend(goes_on="text"), Backend()):
             store.add_probe("http://h/v1", "m", found)
         assert store.probes()["http://h/v1"]["m"] == Backend(goes_on="text")
+        store.add_probe("http://h/v1", "m", Backend("vllm", logprobs=True, alternatives=20, goes_on="tokenize"))
+        store.add_probe("http://h/v1", "m", Backend("llama.cpp", logprobs=True))
+        assert store.probes()["http://h/v1"]["m"] == Backend("llama.cpp", logprobs=True)
 
 
 @pytest.mark.model

@@ -161,6 +161,26 @@ async def test_a_chunk_that_fails_is_the_answer_and_one_without_text_a_clear_err
     assert "a chunk has no text" in textless.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("used", [None, [1], {"prompt_tokens": None, "completion_tokens": "5"}, {"input_tokens": 3}])
+async def test_an_upstream_that_counts_its_tokens_in_no_known_form_is_gone_on_with(
+    front: Serve, shelf: Shelf, used: Any
+) -> None:
+    said = iter([("1 ", "length"), ("2", "stop")])
+
+    async def counts(scope: Any, receive: Any, send: Any) -> None:
+        text, finish = next(said)
+        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps({"choices": [choice], "usage": used}).encode()})
+
+    there = await front(counts, bounded="64:32:20")
+    known(shelf, there.proxy._rotation.targets[0].base, "llama.cpp")
+    await asyncio.to_thread(shelf.refresh)
+    told = await there.chat(ASKED)
+    assert told.json()["choices"][0]["message"]["content"] == "1 2"
+    assert told.headers[BOUNDED] == "2; message"
+
+
 async def test_a_caller_who_leaves_ends_the_chunk_that_is_on_its_way_and_none_follows(
     front: Serve, shelf: Shelf
 ) -> None:

@@ -1,5 +1,6 @@
 """Long answers of the SDK's clients in bounded context, with the live prior in each chunk, by a SIMULATED model."""
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ import pytest
 
 import tfgrpo
 from tests.going_on import ASKED as LONG_ASKED
-from tests.going_on import LONG, UPSTREAMS, upstream_named
+from tests.going_on import LONG, UPSTREAMS, Continuing, upstream_named
 from tests.live import MODEL, OTHER, go_live
 from tests.rollouts.test_bounded import GOAL, TASK, counting
 from tfgrpo.errors import InputError, ModelError
 from tfgrpo.probe.goes_on import MOST_TRIED
-from tfgrpo.records import message_text
-from tfgrpo.rollouts.bounded import HEAD
-from tfgrpo.serve.chunk_steps import _counting
+from tfgrpo.records import Backend, message_text
+from tfgrpo.rollouts.bounded import HEAD, bounds_of
+from tfgrpo.rollouts.chunk_answers import ChunkSaid
+from tfgrpo.rollouts.ways_on import ChunkRequest
+from tfgrpo.serve.chunk_steps import _counting, written_in_chunks
 from tfgrpo.testing import Answer, ScriptedModel, serving
 
 WHOLE = [str(number) for number in range(1, GOAL + 1)]
@@ -87,6 +90,73 @@ def test_a_chunk_that_the_upstream_refuses_is_raised_as_the_sdk_does() -> None:
     ):
         tfgrpo.chat_in_chunks(client, "64:32:20", model="m", messages=ASKED)
     assert len(model.requests) == 5
+
+
+@pytest.mark.parametrize(
+    "told", ["<html>", '{"err', "null", '{"error": {"message": "no"}}', '{"choices": []}', '{"choices": [{"text": 1}]}']
+)
+@pytest.mark.parametrize("kind", [b"application/json", b"text/html"])
+def test_what_is_only_tried_may_be_answered_by_anything(told: str, kind: bytes) -> None:
+    there = Continuing(routes=("/apply-template",))
+
+    async def garbling(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        if b"days of the week" not in message["body"] or scope["path"] == "/apply-template":
+            await there.app(scope, lambda: _at_once(message), send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": told.encode()})
+
+    with serving(garbling) as url, openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        asked: Any = [{"role": "user", "content": LONG_ASKED}]
+        said = tfgrpo.chat_in_chunks(client, "100:40:40", model="m", messages=asked)
+        with pytest.raises(ModelError, match="no chat completion"):
+            tfgrpo.chat_in_chunks(client, "9:4:4", model="m", messages=[{"role": "user", "content": _TRIED}])
+    assert (said.text, said.way) == (LONG, "text")
+
+
+_TRIED = "Name the days of the week."
+
+
+async def _at_once(message: Any) -> Any:
+    return message
+
+
+def test_who_is_told_to_wait_while_it_is_tried_finds_the_way_the_next_time() -> None:
+    there, busy = Continuing("prefix"), [True]
+
+    async def slower(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        if busy and b"days of the week" in message["body"]:
+            await send({"type": "http.response.start", "status": 429, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+            return
+        await there.app(scope, lambda: _at_once(message), send)
+
+    asked: Any = [{"role": "user", "content": LONG_ASKED}]
+    with serving(slower) as url, openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.RateLimitError):
+            tfgrpo.chat_in_chunks(client, "100:40:40", model="m", messages=asked)
+        busy.clear()
+        said = tfgrpo.chat_in_chunks(client, "100:40:40", model="m", messages=asked)
+    assert (said.text, said.way) == (LONG, "prefix")
+
+
+def test_what_is_reasoned_in_a_later_chunk_is_not_gone_on_with_either() -> None:
+    steps = written_in_chunks(bounds_of("9:4:4"), {"model": "m", "messages": ASKED}, _prefix)
+    next(steps)
+    asked = steps.send(ChunkSaid("1 2 ", "length"))
+    assert asked.body["messages"][-1]["prefix"]
+    asked = steps.send(ChunkSaid("3 4 ", "length", reasoned=True))
+    assert "<work>" in asked.body["messages"][-1]["content"]
+    with pytest.raises(StopIteration) as done:
+        steps.send(ChunkSaid("5", "stop"))
+    assert (done.value.value.text, done.value.value.way) == ("1 2 3 4 5", "text")
+
+
+def _prefix(first: ChunkSaid) -> Generator[ChunkRequest, Any, Backend]:
+    yield from ()
+    return Backend(goes_on="prefix")
 
 
 def test_our_client_adds_the_live_prior_to_each_chunk(tmp_path: Path) -> None:

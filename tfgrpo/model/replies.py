@@ -43,7 +43,7 @@ def parse_reply(response: str, token_id: TokenId | None = None) -> Reply:
         text=message_text(message),
         message=message,
         finish_reason=str(choice.get("finish_reason") or ""),
-        usage=_usage(payload.get("usage")),
+        usage=usage_in(payload.get("usage")),
         trace=parse_trace(entries, token_id) if isinstance(entries, list) else None,
         choices=len(payload["choices"]),
     )
@@ -62,7 +62,7 @@ def parted(response: str) -> list[str]:
     payload = loaded(response)
     choices, told = payload["choices"], payload.get("usage") or {}
     listed = [(one.get("logprobs") or {}).get("content") for one in choices]
-    together = _usage(told)
+    together = usage_in(told)
     each, rest = divmod(together.completion_tokens, len(choices))
     if sum(len(message_text(one["message"]).encode(errors="replace")) for one in choices) > _MOST_BYTES_A_TOKEN * max(
         1, together.completion_tokens
@@ -112,7 +112,7 @@ def parse_vectors(response: str, texts: int) -> Vectors:
             raise ValueError("vectors of several lengths, or of none")
     except (ValueError, RecursionError, LookupError, TypeError) as error:
         raise ModelError(f"no embeddings: {shortened(response)!r}") from error
-    return Vectors(vectors, _usage(payload.get("usage")))
+    return Vectors(vectors, usage_in(payload.get("usage")))
 
 
 def _vector(given: JSON) -> Vector:
@@ -147,10 +147,11 @@ def told_usage(content: bytes) -> Usage:
         payload = json.loads(content)
     except (ValueError, RecursionError):
         payload = None
-    return _usage(payload.get("usage") if isinstance(payload, Mapping) else None)
+    return usage_in(payload.get("usage") if isinstance(payload, Mapping) else None)
 
 
-def _usage(given: JSON) -> Usage:
+def usage_in(given: JSON) -> Usage:
+    """What one answer cost by its `usage`; no tokens where that counts none."""
     fields = given if isinstance(given, Mapping) else {}
     spent = [fields.get(name) for name in ("prompt_tokens", "completion_tokens")]
     return Usage(1, *(int(count or 0) if _is_count(count) else 0 for count in spent))

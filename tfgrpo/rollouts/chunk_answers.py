@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import ModelError
-from ..model.replies import loaded, parse_reply
+from ..model.replies import loaded, parse_reply, usage_in
 from ..records import JSON, Reply, Usage
 
 
@@ -34,12 +34,10 @@ def in_whole(said: str, finish_reason: str) -> str:
 
 def chunk_said(completion: JSON) -> ChunkSaid:
     """What a chat completion says; raises LookupError, TypeError or AttributeError for what is none."""
-    choice, used = completion["choices"][0], completion.get("usage")
-    text, usage = choice["message"].get("content"), None
-    if used:
-        usage = Usage(1, used["prompt_tokens"], used["completion_tokens"])
+    choice, usage = completion["choices"][0], usage_in(completion.get("usage"))
+    text = choice["message"].get("content")
     text = text if isinstance(text, str) else None
-    return ChunkSaid(text, str(choice["finish_reason"]), usage, reasoned(choice["message"]))
+    return ChunkSaid(text, str(choice["finish_reason"]), usage if usage.tokens else None, reasoned(choice["message"]))
 
 
 def as_chat(completion: JSON) -> dict[str, JSON]:

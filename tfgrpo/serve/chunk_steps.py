@@ -11,7 +11,7 @@ from ..errors import ModelError
 from ..records import Backend, ChatBody, Usage
 from ..rollouts.bounded import NO_TEXT, Bounds, carried
 from ..rollouts.chunk_answers import ChunkSaid, in_whole
-from ..rollouts.ways_on import CHAT, ChunkRequest, added, steps_on, way_on
+from ..rollouts.ways_on import CHAT, ChunkRequest, added, steps_on, unless_reasoned, way_on
 from ..surfaces.chat import token_estimate
 
 CHUNKS_SAY = ("max_tokens", "max_completion_tokens")
@@ -55,7 +55,7 @@ def written_in_chunks(
         room = bounds.room(chunk) if most is None else min(bounds.room(chunk), most - spent)
         asked = ChunkRequest(CHAT, {**plain, limit: room})
         if chunk:
-            backend = backend or (yield from found(said))
+            backend = unless_reasoned(backend or (yield from found(said)), reasoned=said.reasoned)
             work = carried(text, bounds, _counting(usage.completion_tokens, text))
             asked = yield from steps_on(asked.body, work, backend, text)
         said = yield asked

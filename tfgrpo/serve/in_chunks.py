@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..probe.backend import SHORT
 from ..probe.goes_on import tried
 from ..records import Backend, ChatBody, Message
 from ..rollouts.bounded import bounds_of
 from ..rollouts.chunk_answers import ChunkSaid, as_chat, chunk_said
 from ..rollouts.uncuttable import refuse_uncuttable
-from ..rollouts.ways_on import CHAT, ChunkRequest, unless_reasoned
+from ..rollouts.ways_on import CHAT, ChunkRequest
 from ..settings import Settings
 from ..surfaces.http import NO_PRIOR, PRIOR_HEADER
 from .chunk_steps import CHUNKS_SAY, WholeAnswer, limit_name, written_in_chunks
@@ -32,6 +32,7 @@ _OWNERS = {"llamacpp": "llama.cpp", "vllm": "vllm"}
 _MODELS = "/models"
 _OF_SDK = {"extra_headers": "headers", "extra_query": "params", "timeout": "timeout"}
 """Arguments of the SDK's methods that are no part of a request, and what they are called as options of one."""
+_SLOWER = 429
 _OF_CHATS = ("model", "messages")
 """Arguments that a chat completion has in any case; the SDK is given all others as they are."""
 _Ways: TypeAlias = dict[tuple[str, bool], Backend]
@@ -44,7 +45,8 @@ def chat_in_chunks(client: "openai.OpenAI", bounded: str, **request: Any) -> Who
 
     A limit on tokens in it is one on the whole answer.
 
-    Raises InputError for what cannot be cut into chunks, ModelError for an answer without text, and as the SDK does.
+    Raises InputError for what cannot be cut into chunks, ModelError for an answer that is none or has no text, and as
+    the SDK does.
     """
     steps, told = _of_client(client, bounded, request), None
     while True:
@@ -93,7 +95,7 @@ def _found(fields: ChatBody, first: ChunkSaid, ways: _Ways) -> Generator[ChunkRe
     """How the model goes on: as its server is known for, else as is tried; not at all where it reasons out of sight."""
     place = fields["model"], first.biased
     if first.reasoned:
-        return unless_reasoned(Backend(), reasoned=True)
+        return Backend()
     if place not in ways:
         listed = yield ChunkRequest(_MODELS, {})
         owner = next((one.owned_by for one in listed or () if one.id == fields["model"]), "")
@@ -161,14 +163,19 @@ def _said(asked: ChunkRequest, given: Any) -> Any:
         return given.data
     if asked.is_aside:
         return given
-    biased, completion = False, given
-    if asked.route == CHAT:
-        biased, completion = given.headers.get(PRIOR_HEADER, NO_PRIOR) != NO_PRIOR, given.parse().model_dump()
-    return chunk_said(completion if asked.route == CHAT else as_chat(completion))._replace(biased=biased)
+    try:
+        if asked.route != CHAT:
+            return chunk_said(as_chat(given))
+        biased = given.headers.get(PRIOR_HEADER, NO_PRIOR) != NO_PRIOR
+        return chunk_said(given.parse().model_dump())._replace(biased=biased)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError("a chunk of the answer is no chat completion") from error
 
 
 def _refused(asked: ChunkRequest, error: Exception) -> None:
-    """Raise what a chunk failed with; what is only tried may be refused, and not every upstream lists its models."""
-    tried_only = (asked.bare or asked.is_aside) and hasattr(error, "status_code")
-    if not (tried_only or asked.route == _MODELS):
+    """Raise what a chunk failed with; what is only tried may be refused, or answered by what is no answer, and not every
+    upstream lists its models. Who is told to wait does not know yet how it goes on."""
+    status = getattr(error, "status_code", _SLOWER)
+    refused = status != _SLOWER or isinstance(error, ModelError | ValueError)  # JSON that is none is a ValueError
+    if not (asked.route == _MODELS or (refused and (asked.bare or asked.is_aside))):
         raise error

@@ -279,13 +279,14 @@ class ProbeStore(OpenStore):
         """Write down what a probe found at a base URL (by `backend_key`) for a model, unless it is known already.
 
         `anew`: even then, for clients and proxies to see that it was probed. How many alternatives come stays known
-        where they come and it was not looked at, and so does how it goes on with an answer.
+        where they come and it was not looked at, and so does how it goes on with an answer; of other software neither.
         """
 
         def work(db: Database) -> None:
             latest = "SELECT found FROM probes WHERE upstream = ? AND model = ? ORDER BY id DESC LIMIT 1"
             known, told = db.execute(latest, [upstream, model]).fetchone(), asdict(found)
             before = json.loads(known[0]) if known else {}
+            before = before if before.get("kind") == found.kind else {}
             if found.logprobs and not found.alternatives:
                 told["alternatives"] = before.get("alternatives", 0)
             told["goes_on"] = found.goes_on or before.get("goes_on", "")

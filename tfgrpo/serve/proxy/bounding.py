@@ -14,7 +14,7 @@ from ...http1.answers import UpstreamAnswer
 from ...records import JSON, Backend, ChatBody
 from ...rollouts.bounded import NO_TEXT, Bounds, bounds_of
 from ...rollouts.chunk_answers import ChunkSaid, as_chat, chunk_said
-from ...rollouts.ways_on import CHAT, COMPLETIONS, ChunkRequest, unless_reasoned
+from ...rollouts.ways_on import CHAT, COMPLETIONS, ChunkRequest
 from ...surfaces.http import STANDARD, Codec
 from ..chunk_steps import written_in_chunks
 from ..unpacking import unpacked
@@ -113,10 +113,10 @@ class Chunks:
         return None
 
 
-def _known(backend: Backend, first: ChunkSaid) -> Generator[ChunkRequest, Any, Backend]:
+def _known(backend: Backend, _first: ChunkSaid) -> Generator[ChunkRequest, Any, Backend]:
     """What serves the model, of which nothing need be asked."""
     yield from ()
-    return unless_reasoned(backend, reasoned=first.reasoned)
+    return backend
 
 
 def _json(content: bytes) -> JSON:
