@@ -173,7 +173,7 @@ def _said(asked: ChunkRequest, given: Any) -> Any:
 
 
 def _refused(asked: ChunkRequest, error: Exception) -> None:
-    """Raise what a chunk failed with; what is only tried may be refused, or answered by what is no answer, and not every
+    """Raise what a chunk failed with; what is only tried may be refused, or answered by what is none, and not every
     upstream lists its models. Who is told to wait does not know yet how it goes on."""
     status = getattr(error, "status_code", _SLOWER)
     refused = status != _SLOWER or isinstance(error, ModelError | ValueError)  # JSON that is none is a ValueError
