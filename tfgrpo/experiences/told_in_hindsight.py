@@ -6,7 +6,7 @@ it, and where none does by the distiller, in the form of the tasks. One that lea
 says the end again, is no such task, and is dropped.
 """
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import chain, zip_longest
 
 from ..errors import ModelError, UpstreamError
@@ -24,7 +24,7 @@ _TASKS_SHOWN = 3
 
 
 def balanced(transitions: Iterable[Transition], most: int) -> list[Transition]:
-    """Transitions that change anything, at most so many, of all actions alike, each end of an action once if it can."""
+    """Transitions that change anything, at most so many, of all actions alike, those seen first of each."""
     by_action: dict[str, list[Transition]] = {}
     for one in transitions:
         if one.action and one.before != one.after:
@@ -41,8 +41,9 @@ async def as_tasks(
 
     At most `each` of the tasks at hand name its end, or the distiller tells one; those of which none can are left out.
     """
-    spoken = _spoken(tasks, transitions)
-    naming = [_naming(one, tasks, spoken)[:each] for one in transitions]
+    said = [(task, {*words(task.prompt)}) for task in tasks]
+    spoken = _spoken([told for _, told in said], transitions)
+    naming = [_naming(one, said, spoken)[:each] for one in transitions]
     rest = [one for one, named in zip(transitions, naming, strict=True) if not named]
     told = iter(await concurrently(_told(distiller, tasks, one, spoken) for one in rest))
     found: list[list[Task | None]] = [[*named] or [next(told)] for named in naming]
@@ -50,40 +51,42 @@ async def as_tasks(
     return [(one, task) for one, task in chain.from_iterable(turns) if task]
 
 
-def _spoken(tasks: Sequence[Task], transitions: Sequence[Transition]) -> Set[str]:
+def _spoken(said: Sequence[Set[str]], transitions: Sequence[Transition]) -> Set[str]:
     """What is wanted is told by words that some of the tasks say and others do not, and that not every end of several
     actions says."""
-    said, ends = [{*words(task.prompt)} for task in tasks], [{*words(one.after)} for one in transitions]
+    ends = [{*words(one.after)} for one in transitions]
     looked_at = [said, ends] if len({one.action for one in transitions}) > 1 else [said]
-    return {word for word in chain(*said) if all(any(word not in text for text in texts) for texts in looked_at)}
+    return {word for word in {*chain(*said)} if all(any(word not in text for text in texts) for texts in looked_at)}
 
 
-def _naming(one: Transition, tasks: Sequence[Task], spoken: Set[str]) -> list[Task]:
+def _naming(one: Transition, said: Sequence[tuple[Task, Set[str]]], spoken: Set[str]) -> list[Task]:
     """The tasks that one would have done, of those that name what came with the action, what says most of the end
-    first."""
+    first; `said` are all of them with their words."""
     if not spoken & {*word_changes(one.before, one.after)[0]}:
         return []
-    ends, said = {*words(one.after)}, {task.id: {*words(task.prompt)} for task in tasks}
-    naming = [task for task in tasks if _says(one, said[task.id], spoken)]
-    return sorted(naming, key=lambda task: (-len(ends & said[task.id]), derive_seed("named", one.before, task.id)))
+    ends, is_end_of = {*words(one.after)}, _says(one, spoken)
+    naming = [(len(ends & told), task) for task, told in said if is_end_of(told)]
+    return [task for _, task in sorted(naming, key=lambda of: (-of[0], derive_seed("named", one.before, of[1].id)))]
 
 
-def _says(one: Transition, said: Set[str], spoken: Set[str]) -> bool:
+def _says(one: Transition, spoken: Set[str]) -> Callable[[Set[str]], bool]:
     """Whether words say what came with an action, and nothing that went: of the words that tasks speak in, if any of
     them came."""
     came, went = ({*changes} for changes in word_changes(one.before, one.after))
-    return (spoken & came or came) <= said and not said & spoken & (went - came)
+    wanted, gone = spoken & came or came, spoken & (went - came)
+    return lambda said: wanted <= said and not said & gone
 
 
 async def _told(distiller: Distiller, tasks: Sequence[Task], one: Transition, spoken: Set[str]) -> Task | None:
     key = CallKey(distiller.run, "hindsight", task=one.task.id, sample=derive_seed(one.before, one.action) % 2**31)
     drawn = sorted(tasks, key=lambda task: derive_seed("shown", one.task.id, one.action, task.id))[:_TASKS_SHOWN]
     shown = "\n".join(f"- {neutralise(clip(task.prompt, STATE_CHARS))}" for task in drawn)
+    is_end_of = _says(one, spoken)
 
     def read(text: str) -> Task | Unusable:
         lines = (line.strip().removeprefix("- ") for line in text.splitlines())
         said = next((line for line in lines if line and not line.startswith("<")), "")
-        if not _says(one, {*words(said)}, spoken) or words(said) == words(one.after):
+        if not is_end_of({*words(said)}) or words(said) == words(one.after):
             return Unusable("it is no task of which this is the end")
         return Task(said)
 
