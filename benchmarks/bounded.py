@@ -1,15 +1,16 @@
 """Bounded context beside full context and truncation, on tasks with a small state: counting, sums, an automaton, lists.
 
     python -m benchmarks.bounded --model local:FILE --kept calls.jsonl --minutes 5   # a real model; the same goes on
+    python -m benchmarks.bounded --model local:FILE --families chain-sum letter-counting a-b      # of reasoning-gym
     python -m benchmarks.bounded                                                     # a SIMULATED one
 
 Three arms answer the same tasks, at temperature 0: `full` (all chunks' tokens at once), `truncated` (one chunk),
 `bounded` (C = 256, m = 128, 8 chunks, or --bounds C:m:CHUNKS). Tasks show two short examples; one is `right` where the
-last line is (sums, automaton) or the whole list (the others); `lines` is the share of its lines that the answer has.
-Their answers are from below C to all chunks long. `beyond the question` is the longest prompt of a call less the task's
-own. `looked at` is what a token of the answer looks at on average, the question aside, which is what attention costs: a
-cost that is linear in the length of the answer is a constant there. What is asked in the same words by two arms is
-asked once.
+last line is (of those with an `Answer:`) or the whole list (of the others); `lines` is the share of its lines that the
+answer has. Their answers are from below C to all chunks long. `beyond the question` is the longest prompt of a call
+less the task's own. `looked at` is what a token of the answer looks at on average, the question aside, which is what
+attention costs: a cost that is linear in the length of the answer is a constant there. What is asked in the same words
+by two arms is asked once.
 The simulated model counts on from the last number that it sees: it shows what the arms cost, and that nothing is lost
 at a boundary; not what a language model does.
 """
@@ -26,6 +27,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from benchmarks.bounded_gym import GYM, numbered
 from benchmarks.kept import asked_of, served
 from tfgrpo.errors import BudgetEnded
 from tfgrpo.evaluation.difference import paired_difference
@@ -82,11 +84,6 @@ class Watched:
         reply = self.known[asked] = self.known.get(asked) or await self.model(body, key)
         self.used[key.run, key.task].append(reply.usage)
         return reply
-
-
-def numbered(parts: Sequence[object]) -> str:
-    """A list as a task gives it."""
-    return "\n".join(f"{place}) {part}" for place, part in enumerate(parts, start=1))
 
 
 def adding(draw: random.Random, size: int) -> tuple[str, str]:
@@ -146,7 +143,7 @@ def made_tasks(count: int, seed: int = 1, families: Sequence[str] = (), scale: f
     found, names = [], families or list(FAMILIES)
     for place in range(count):
         name = names[place % len(names)]
-        make, *sizes = FAMILIES[name]
+        make, *sizes = {**FAMILIES, **GYM}[name]
         least, most = (round(size * scale) for size in sizes)
         draw = random.Random(f"{seed} {place}")
         size = least + (most - least) * (place // len(names)) // max(1, (count - 1) // len(names))
@@ -163,9 +160,12 @@ def made_tasks(count: int, seed: int = 1, families: Sequence[str] = (), scale: f
 
 
 def is_right(rollout: Rollout) -> float:
-    """1 where the answer stands in the text, with no further digit behind it."""
+    """1 where the answer stands in the text, with no further digit behind it; of reasoning-gym as a line."""
+    wanted = str(rollout.task.answer).strip()
+    if rollout.task.metadata.get("family") in GYM and wanted.startswith("Answer:"):
+        return float(wanted in map(str.strip, rollout.text.splitlines()))
     said = " ".join(rollout.text.split())
-    return float(re.search(rf"(?<!\d){re.escape(str(rollout.task.answer))}(?!\d)", said) is not None)
+    return float(re.search(rf"(?<!\d){re.escape(wanted)}(?!\d)", said) is not None)
 
 
 def lines_right(rollout: Rollout) -> float:
@@ -308,7 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=96)
     parser.add_argument("--bounds", default="256:128:8", metavar="C:m:CHUNKS")
-    parser.add_argument("--families", nargs="*", choices=sorted(FAMILIES), default=[])
+    parser.add_argument("--families", nargs="*", choices=sorted({**FAMILIES, **GYM}), default=[])
     asked_of(parser)
     asked = parser.parse_args()
     asyncio.run(real(asked) if asked.model else simulated(min(40, asked.tasks)))
