@@ -33,6 +33,8 @@ class Continuing:
     strict: bool = False
     """What it does not know it refuses, and an assistant's message at the end that is not to be gone on from, or ends
     with a blank."""
+    refusal: int = 400
+    """The status of what it refuses."""
     echoes: bool = False
     """It says the message that it goes on from once more."""
     parrots: bool = False
@@ -87,7 +89,7 @@ class Continuing:
         wanted = {"message"} | {name for name in ("prefix", "continue_final_message") if name in {**body, **last}}
         goes_on = ended and self.form in wanted
         if self.strict and (refused := self._refused(body, last, goes_on=goes_on)):
-            return 400, {"error": {"message": refused}}
+            return self.refusal, {"error": {"message": refused}}
         begun, shown = (last["content"], before) if ended else ("", body["messages"])
         if "<work>" in last["content"]:
             begun = last["content"].partition("<work>\n")[2].partition("\n</work>")[0]

@@ -1,12 +1,13 @@
 """By which way an upstream goes on with an answer: seen on SIMULATED upstreams, and on the embedded model."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from tests.going_on import UPSTREAMS, Continuing, upstream_named
 from tests.inprocess import MemoryJournal, upstream
+from tfgrpo.errors import UpstreamError
 from tfgrpo.model import local
 from tfgrpo.model.local.server import ONE_AFTER_THE_OTHER
 from tfgrpo.model.upstream import Upstream
@@ -15,6 +16,7 @@ from tfgrpo.records import Backend, Frame, GoesOn, Prior, Task
 from tfgrpo.rollouts.bounded import BoundedExecutor, Bounds
 from tfgrpo.rollouts.executor import ChatExecutor, rollout_once
 from tfgrpo.store import Store
+from tfgrpo.testing import Answer, ScriptedModel
 
 BY_LLAMA_CPP: tuple[GoesOn, ...] = ("message", "apply-template")
 
@@ -30,6 +32,32 @@ async def test_the_way_is_the_first_that_goes_on_and_a_resumed_run_asks_no_answe
     assert calling.usage.calls <= 2 * MOST_TRIED  # what is replayed counts again
     assert len(there.requests) - asked == there.refused - refused
     assert calling.adapted.notes == ()
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 422])
+async def test_a_form_that_is_refused_ends_no_run_whatever_the_status(status: int) -> None:
+    async with upstream(Continuing("prefix", strict=True, refusal=status).app) as calling:
+        assert (await with_way_on(calling, Backend(), Frame("m"), run="")).goes_on == "prefix"
+    async with upstream(ScriptedModel(lambda body: Answer("no", status=status)).app) as calling:
+        if status == 422:
+            assert (await with_way_on(calling, Backend(), Frame("m"), run="")).goes_on == "text"
+            return
+        with pytest.raises(UpstreamError):
+            await with_way_on(calling, Backend(), Frame("m"), run="")
+
+
+async def test_a_template_that_is_nested_without_end_is_none() -> None:
+    there = Continuing(routes=("/v1/completions",))
+
+    async def nested(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] not in ("/apply-template", "/tokenize"):
+            await there.app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"[" * 99_999})
+
+    async with upstream(nested) as calling:
+        assert (await with_way_on(calling, Backend(), Frame("m"), run="")).goes_on == "text"
 
 
 async def test_what_a_server_is_known_for_is_tried_first() -> None:

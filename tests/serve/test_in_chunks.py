@@ -93,7 +93,16 @@ def test_a_chunk_that_the_upstream_refuses_is_raised_as_the_sdk_does() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", ["<html>", '{"err', "null", '{"error": {"message": "no"}}', '{"choices": []}', '{"choices": [{"text": 1}]}']
+    "told",
+    [
+        "<html>",
+        '{"err',
+        "null",
+        '{"error": {"message": "no"}}',
+        '{"choices": []}',
+        '{"choices": [{"text": 1}]}',
+        "nested",
+    ],
 )
 @pytest.mark.parametrize("kind", [b"application/json", b"text/html"])
 def test_what_is_only_tried_may_be_answered_by_anything(told: str, kind: bytes) -> None:
@@ -105,7 +114,8 @@ def test_what_is_only_tried_may_be_answered_by_anything(told: str, kind: bytes) 
             await there.app(scope, lambda: _at_once(message), send)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
-        await send({"type": "http.response.body", "body": told.encode()})
+        body = b"[" * 99_999 if told == "nested" else told.encode()
+        await send({"type": "http.response.body", "body": body})
 
     with serving(garbling) as url, openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         asked: Any = [{"role": "user", "content": LONG_ASKED}]

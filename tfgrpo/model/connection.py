@@ -232,7 +232,7 @@ class Connection:
         except openai.APIStatusError as error:
             if error.status_code == 429 or (error.status_code >= 500 and error.status_code != 501):
                 raise self.failures.refused(error) from None
-        except (openai.APITimeoutError, ValueError):
+        except (openai.APITimeoutError, ValueError, RecursionError):
             pass  # silence, or a page for people: there is none
         except openai.APIConnectionError as error:
             raise self.failures.lost(error, answered=self._answered) from None

@@ -17,7 +17,7 @@ from ..records import Backend, CallKey, ChatBody, Frame, GoesOn, Message, Reply
 from ..rollouts.bounded import answer_to
 from ..rollouts.chunk_answers import ChunkSaid, reasoned
 from ..rollouts.executor import LIMITS, sampling
-from ..rollouts.ways_on import AS_TEXT, CHAT, COMPLETIONS, WAYS_ON, ChunkRequest, added, steps_on, way_on
+from ..rollouts.ways_on import AS_TEXT, CHAT, WAYS_ON, ChunkRequest, added, steps_on, way_on
 from .backend import SHORT
 
 _QUESTION: Message = {"role": "user", "content": "Name the days of the week."}
@@ -83,8 +83,8 @@ async def _told(upstream: Upstream, asked: ChunkRequest, key: CallKey) -> Any:
     try:
         found = await answer_to(upstream, asked, key)
     except ModelError as error:
-        if isinstance(error, UpstreamError) and asked.route != COMPLETIONS:  # chats are answered, or none came before
-            raise
+        if isinstance(error, UpstreamError) and (asked.route, asked.body.get("messages")) == (CHAT, [_QUESTION]):
+            raise  # later ones an upstream that is there refuses for their form, by 403 or 404 too
         return None
     if not isinstance(found, Reply):
         return found

@@ -176,6 +176,6 @@ def _refused(asked: ChunkRequest, error: Exception) -> None:
     """Raise what a chunk failed with; what is only tried may be refused, or answered by what is none, and not every
     upstream lists its models. Who is told to wait does not know yet how it goes on."""
     status = getattr(error, "status_code", _SLOWER)
-    refused = status != _SLOWER or isinstance(error, ModelError | ValueError)  # JSON that is none is a ValueError
+    refused = status != _SLOWER or isinstance(error, ModelError | ValueError | RecursionError)  # these of JSON
     if not (asked.route == _MODELS or (refused and (asked.bare or asked.is_aside))):
         raise error
