@@ -3,9 +3,10 @@
     python -m benchmarks.early_acting --world cabinet --model local --slots 1 --kept calls.jsonl --minutes 20
 
 Tasks of a small world (`early_worlds`) teach and measure, others judge. The product explores, tells what followed in
-hindsight, and says which ways to show it are kept; the tasks that judge are then acted at temperature 0, once with each
-way and once with nothing. Told are the share of tasks solved and of first actions that are right, each with its
-difference to nothing, and what acting at random comes to. A grammar (llama.cpp) has the model name an action.
+hindsight, and says which ways to show it are kept; the tasks that judge are then acted, once with each way and once
+with nothing, as all that is measured at temperature 0. Told are the share of tasks solved and of first actions that
+are right, each with its difference to nothing, and what acting at random comes to. A grammar (llama.cpp) has the model
+name an action.
 """
 
 import argparse
@@ -81,7 +82,7 @@ async def measured(asked: argparse.Namespace) -> None:
         ).transitions
         taught = Seen(tasks[: asked.tasks], [one for one in seen if one.task.id in teach])
         others = Seen(tasks[asked.tasks : 2 * asked.tasks], [one for one in seen if one.task.id not in teach])
-        found = await in_hindsight(exploring, distiller, taught, others, Silent())
+        found = await in_hindsight(acting("measured", 0.0), distiller, taught, others, Silent())
         print("{} and {} transitions".format(*(len(part.transitions) for part in (taught, others))))
         print(*(one.line() for one in found), sep="\n", flush=True)
         print("at random {:.0%} solved, {:.0%} by the first action".format(*at_random(world, judge)))

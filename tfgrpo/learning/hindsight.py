@@ -33,9 +33,9 @@ _NEAREST = 4
 """Shown to a request where those that are nearest to it are chosen."""
 _TOLD, _EACH, _SETS = 48, 4, 2
 """Actions that are told in hindsight at most, each by so many tasks, and sets of one of each action made of them."""
-_HELD = 24
+_HELD = 48
 """Actions at which they are measured at most, each done so often with them and without."""
-_DONE = 3
+_DONE = 2
 _MISTAKEN = 0.05
 """How often examples that change nothing may seem to, one way or the other."""
 
