@@ -83,9 +83,9 @@ def test_a_pool_is_made_ready_once_for_a_prior_and_before_a_request_needs_it(
 ) -> None:
     made, pool_of = [], nearest.pool_of
 
-    def counted(texts: Sequence[str]) -> nearest.Pool:
+    def counted(texts: Sequence[str], answers: Sequence[str]) -> nearest.Pool:
         made.append(len(texts))
-        return pool_of(texts)
+        return pool_of(texts, answers)
 
     monkeypatch.setattr(nearest, "pool_of", counted)
     prior = Prior(demonstrations=(Demonstration("청구서?", "BILL"), Demonstration("a", "b")), nearest=1)
