@@ -6,7 +6,7 @@ A task is to fetch four things, one command a message; a third of the shelves (b
 locked, which the tool says as an error with a key, and then OPEN and the key is right. The system prompt names both
 commands, so the model is told how, and the advice says when. What else is said does nothing; after two more tries of
 one thing the task has failed. The texts are placed by the product, and the arms are those of `eval --moments`: random
-timing is as often as the trigger fires in the triggered arm. Temperature 0.7; intervals are Student's over tasks.
+timing is as often as the trigger fires in the triggered arm. Temperature 0.7; intervals are over tasks.
 """
 
 import argparse
@@ -37,6 +37,8 @@ SYSTEM = (
 )
 ADVICE = "[on tool error] Do not write GET. Write OPEN and the number of the key."
 CALLS, RETRIES, LOCKED = 4, 2, 0.35
+WITH_WHEN = "When a shelf is locked, do not write GET. Write OPEN and the number of the key."
+"""The same for people who have no triggers: it says its moment itself."""
 TRIGGERED = Prior((Experience(ADVICE),))
 
 
@@ -107,7 +109,8 @@ def tell(arms: Mapping[str, list[list[Episode]]]) -> None:
         flat = [one for of in found for one in of]
         turns = sum(one.turns for one in flat)
         shares = " | ".join(f"{sum(getattr(one, name) for one in flat) / turns:.0%}" for name in ("fired", "said"))
-        tokens = token_estimate(said_text(ADVICE)) * sum(one.said for one in flat) / len(flat)
+        text = WITH_WHEN if arm.endswith("condition") else said_text(ADVICE)
+        tokens = token_estimate(text) * sum(one.said for one in flat) / len(flat)
         gain = paired_difference(solved["triggered"] - solved[arm], rollouts=len(found[0]))
         less = f"{100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]" if arm != "triggered" else ""
         print(f"| {arm} | {solved[arm].mean():.0%} | {shares} | {tokens:.0f} | {less} |", flush=True)
@@ -121,7 +124,9 @@ async def measured(model: Model, name: str, backend: Backend, tasks: int, sample
     flat = [one for of in triggered for one in of]
     rate = sum(one.fired for one in flat) / sum(one.turns for one in flat)
     others = moment_arms(TRIGGERED, {ADVICE: rate})
-    priors = {"frozen": Prior(), ALWAYS_ON: others[ALWAYS_ON], RANDOM_TIMING: others[RANDOM_TIMING]}
+    when = Prior((Experience(WITH_WHEN),))
+    priors = {"frozen": Prior(), ALWAYS_ON: others[ALWAYS_ON], f"{ALWAYS_ON}, with its condition": when}
+    priors[RANDOM_TIMING] = others[RANDOM_TIMING]
     arms = {arm: await run(make, prior, tasks, samples) for arm, prior in priors.items()}
     tell({**arms, "triggered": triggered})
 
